@@ -5,7 +5,7 @@ mod laptop;
 
 use bed::emulator::Emulator;
 use bed::table;
-use laptop::{Bucket, Ran, events, gzip, lines, log, text, trailhose};
+use laptop::{Bucket, Ran, as_another_user, events, gzip, lines, log, text, trailhose};
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -320,23 +320,6 @@ fn key_with_a_line_break_is_exact_in_json_and_one_line_of_text() {
     assert_eq!((accepted.code(), accepted.out().lines().count()), (0, 1), "{accepted:?}");
     let shown = laptop::run(&[&["ledger", "show", named], &at[..]].concat());
     assert!(shown.code() == 0 && shown.out().lines().next().unwrap().contains("a b\"c"), "{shown:?}");
-}
-
-/// Runs the program as another user. Root passes every file mode, so as root the program is started with the ID of
-/// an unprivileged user; otherwise `chmod` takes the permissions of the user itself.
-#[cfg(unix)]
-fn as_another_user(program: &Path, args: &[&str]) -> Ran {
-    use std::os::unix::fs::MetadataExt;
-    let is_root = std::fs::metadata(program).unwrap().uid() == 0;
-    let mut command = match is_root {
-        true => {
-            let mut command = std::process::Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
-            command
-        }
-        false => std::process::Command::new(program),
-    };
-    Ran(command.args(args).env("HOME", "/").output().expect("setpriv of util-linux is installed"))
 }
 
 /// Sets the modes of the files and folders below a path.

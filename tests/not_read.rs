@@ -2,7 +2,7 @@
 
 mod laptop;
 
-use laptop::{Bucket, Ran, event, events, gzip, key, log, run, text, trailhose};
+use laptop::{Bucket, Ran, as_another_user, event, events, gzip, key, log, run, text, trailhose};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -84,7 +84,7 @@ fn pipe_and_link_that_leads_out_are_named_and_the_rest_is_searched() {
 #[cfg(unix)]
 #[test]
 fn filter_test_names_a_folder_without_permission_and_reads_the_rest() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
     let bucket = Bucket::new();
     let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     bucket.put_log("a", &events(0..20));
@@ -97,16 +97,7 @@ fn filter_test_names_a_folder_without_permission_and_reads_the_rest() {
     mode(home.path(), 0o755);
     mode(bucket.path(), 0o755);
     mode(closed.parent().unwrap(), 0o000);
-    let mut command = match std::fs::metadata(&program).unwrap().uid() {
-        0 => {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
-            command
-        }
-        _ => Command::new(&program),
-    };
-    command.args(["filter", "test", text(&filter), text(bucket.path()), "--json"]).env("HOME", "/");
-    let ran = Ran(command.output().expect("setpriv of util-linux is installed"));
+    let ran = as_another_user(&program, &["filter", "test", text(&filter), text(bucket.path()), "--json"]);
     mode(closed.parent().unwrap(), 0o755);
     assert_eq!((ran.code(), ran.json()["events"].as_u64()), (1, Some(20)), "{ran:?}");
     assert!(ran.err().contains("no permission to read") && ran.err().contains("eu-west-2"), "{ran:?}");

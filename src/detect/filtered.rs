@@ -12,8 +12,8 @@ pub struct FilteredRule<'r> {
     pub event_names: Vec<String>,
 }
 
-/// Returns the rules that watch event names of which a filter drops every event. The filter can drop further events that a
-/// rule watches, depending on their other fields. A name with a wildcard is not considered.
+/// Returns the rules that watch event names whose events a filter drops without exception. The filter can drop further events
+/// that a rule watches, depending on their other fields. A name with a wildcard is not considered.
 pub fn filtered_rules<'r>(rules: &'r RuleSet, filter: &Filter) -> Vec<FilteredRule<'r>> {
     let found = rules.rules().map(|rule| {
         let names = rule.event_names.iter().filter(|name| !name.ends_with('*')).filter(|name| {

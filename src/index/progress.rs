@@ -60,7 +60,7 @@ impl Index {
         continues(&self.connection, folder, acknowledged).map_err(|source| self.failed(source))
     }
 
-    /// Returns the ID of the last segment of which the index contains events, or 0.
+    /// Returns the ID of the last segment whose events are in the index, or 0.
     pub(super) fn last_segment(&self, folder: &str) -> Result<i64, IndexError> {
         let position = read(&self.connection, POSITION, folder);
         position.map(|position| position.segment).map_err(|source| self.failed(source))

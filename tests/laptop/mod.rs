@@ -188,3 +188,20 @@ pub fn synced(events: &[String], compress: &str) -> (Bucket, tempfile::TempDir) 
     assert_eq!(run(&["sync", text(bucket.path()), text(dest.path()), "--compress", compress]).code(), 0);
     (bucket, dest)
 }
+
+/// Runs the program as another user. Root passes every file mode, so as root the program is started with the ID of
+/// an unprivileged user; otherwise `chmod` takes the permissions of the user itself.
+#[cfg(unix)]
+pub fn as_another_user(program: &Path, args: &[&str]) -> Ran {
+    use std::os::unix::fs::MetadataExt;
+    let is_root = std::fs::metadata(program).unwrap().uid() == 0;
+    let mut command = match is_root {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+            command
+        }
+        false => Command::new(program),
+    };
+    Ran(command.args(args).env("HOME", "/").output().expect("setpriv of util-linux is installed"))
+}

@@ -1,4 +1,4 @@
-//! What a filter does with an event of which only some fields are known.
+//! What a filter does with an event if only some of its fields are known.
 
 use super::condition::Condition;
 use super::{Filter, Rule, Rules};

@@ -21,7 +21,7 @@ const START_BYTES: usize = 4;
 #[derive(Debug, Clone)]
 pub(super) struct PatternSet {
     set: RegexSet,
-    /// Texts, one of which each text that matches starts with. `None` if there are too many, or if an expression can match
+    /// Prefixes: each text that matches starts with one of them. `None` if there are too many, or if an expression can match
     /// later in a text.
     starts: Option<Vec<Box<[u8]>>>,
 }
@@ -79,8 +79,8 @@ impl PatternSet {
     }
 }
 
-/// Returns texts, one of which each text starts with that one of the expressions matches. `None` if there are too many, or if
-/// an expression can match later in a text.
+/// Returns prefixes: each text that one of the expressions matches starts with one of them. `None` if there are too many, or
+/// if an expression can match later in a text.
 fn starts(expressions: &[String]) -> Option<Vec<Box<[u8]>>> {
     let mut starts = Vec::new();
     for expression in expressions {
