@@ -53,19 +53,6 @@ impl KeptDays {
     }
 }
 
-/// Returns the names of the followers that the settings configure.
-fn followers(plan: &SyncPlan) -> Vec<String> {
-    #[cfg(feature = "detect")]
-    let detect = plan.detect.is_some().then(|| trailhose::detect::FOLLOWER.to_owned());
-    #[cfg(not(feature = "detect"))]
-    let detect = None;
-    #[cfg(feature = "forward")]
-    let forwards = plan.forwards.iter().map(|forward| trailhose::forward::follower_name(&forward.name));
-    #[cfg(not(feature = "forward"))]
-    let (forwards, _) = (std::iter::empty(), plan);
-    forwards.chain(detect).collect()
-}
-
 async fn prune(plan: &SyncPlan, delivery: &Delivery) -> Result<PrunedFiles, String> {
     let (Dest::Folder(dest), Some(sink)) = (&plan.delivery.dest, &delivery.files) else {
         // A stream is refused when it is opened.
@@ -74,8 +61,8 @@ async fn prune(plan: &SyncPlan, delivery: &Delivery) -> Result<PrunedFiles, Stri
     let followed = FollowedFolder::open_folder(dest, Some(&plan.delivery.ledger))?;
     let state = followed.state()?;
     // A consumer that has not run yet, or whose position was lost, has read nothing.
-    for name in followers(plan) {
-        follow::register(&name, &followed.segments, &state).map_err(|error| error.to_string())?;
+    for name in &plan.followers {
+        follow::register(name, &followed.segments, &state).map_err(|error| error.to_string())?;
     }
     let planned = match plan.delivery.keep_days {
         // A spool keeps only what the forward has not sent.

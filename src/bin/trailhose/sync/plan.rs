@@ -42,6 +42,8 @@ pub(crate) struct SyncPlan {
     /// Destinations that delivered events are sent to.
     #[cfg(feature = "forward")]
     pub(crate) forwards: Vec<trailhose::forward::ForwardConfig>,
+    /// The names of the followers that the settings configure.
+    pub(crate) followers: Vec<String>,
 }
 
 /// A source and the selection of its objects.
@@ -109,12 +111,18 @@ impl SyncPlan {
             return Err("--inventory: a report describes one bucket: specify it as SOURCE".into());
         }
         let file = settings.unwrap_or_default();
-        let at = || file.path.display();
         let (named, url) = match args.dest {
             Some(SyncDest::Url(url)) => (Some(Dest::Folder(webhook::spool(args.spool.clone(), &url)?)), Some(url)),
             Some(SyncDest::Events(dest)) => (Some(dest), None),
             None => (None, None),
         };
+        #[cfg(feature = "forward")]
+        let file = match &url {
+            Some(url) => Settings { forwards: vec![webhook::config(webhook::SYNC, url, &args.webhook)], ..file },
+            None => file,
+        };
+        let followers = file.follower_names();
+        let at = || file.path.display();
         if url.is_none() {
             webhook::check_unused(&args.webhook, args.spool.as_deref())?;
         }
@@ -167,10 +175,8 @@ impl SyncPlan {
             #[cfg(feature = "detect")]
             detect: file.detect,
             #[cfg(feature = "forward")]
-            forwards: match &url {
-                Some(url) => vec![webhook::config(webhook::SYNC, url, &args.webhook)],
-                None => file.forwards,
-            },
+            forwards: file.forwards,
+            followers,
             is_spool: url.is_some(),
         })
     }
